@@ -78,21 +78,26 @@ def configured(app: FastAPI, **more: Any) -> uvicorn.Config:
 
 
 def listen(config: uvicorn.Config, send_timeout_s: float) -> socket.socket:
-    """Return the server's listening socket.
+    """Return the server's listening socket, and log its URL once a client can connect.
 
     The kernel resets a connection whose client has read nothing for `send_timeout_s`. A close alone would wait, with
     everything unsent, for as long as the client likes. Child processes don't inherit the socket: one that outlived the
     service would keep the port, and could accept connections.
     """
+    logging.disable(logging.INFO)  # uvicorn logs the URL before the socket listens
     try:
         listening = config.bind_socket()
     except SystemExit:  # uvicorn has logged the reason
         sys.exit(f"Can't listen on {config.host}, port {config.port}. Set PORT to a free port, or free this one.")
+    finally:
+        logging.disable(logging.NOTSET)
     listening.set_inheritable(False)  # uvicorn makes it inheritable for its workers
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(send_timeout_s * 1000))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio's own loop doesn't set it for this socket
     listening.listen(config.backlog)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    logger.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, listening.getsockname()[1])
     return listening
 
 

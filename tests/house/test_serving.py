@@ -1,45 +1,37 @@
-"""Tests that the server accepts several connections in each turn of the event loop, also under uvloop."""
+"""Tests the listening socket."""
 
-import asyncio
+import logging
 import socket
-from collections.abc import Callable
 
 import pytest
-import uvloop
+import uvicorn
+from process import LISTENING
 
-from serving import several
-
-COMING = 64  # waiting connections
-FEW_TURNS = COMING // 4
+import serving
 
 
-async def turns_to_accept() -> int:
-    """Return how many turns of the event loop pass until all waiting connections are accepted."""
-    accepted = 0
+class Client(logging.Handler):
+    """Connects to the URL that is logged."""
 
-    class Accepting(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            nonlocal accepted
-            accepted += 1
-            transport.close()
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached: list[str] = []
 
-    sockets = several(socket.create_server(("127.0.0.1", 0), backlog=COMING))
-    coming = [socket.create_connection(sockets[0].getsockname()) for _ in range(COMING)]
-    loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(Accepting, sock=each) for each in sockets]
-    turns = 0
-    while accepted < COMING:
-        await asyncio.sleep(0)
-        turns += 1
-    for server in servers:
-        server.close()
-    for connection in coming:
-        connection.close()
-    return turns
+    def emit(self, record: logging.LogRecord) -> None:
+        found = LISTENING.search(record.getMessage())
+        assert found is not None
+        host, _, port = found[1].removeprefix("http://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        self.reached.append(host)
 
 
-@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
-def test_connections_that_wait_are_accepted_in_few_turns(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A health check behind a flood of connections waits for few turns, however long a turn is."""
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        assert runner.run(turns_to_accept()) <= FEW_TURNS
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_a_client_can_connect_once_the_url_is_logged(host: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that starts the service waits for this line, and connects at once."""
+    client = Client()
+    logger = logging.Logger("listening", logging.INFO)
+    logger.addHandler(client)
+    monkeypatch.setattr(serving, "logger", logger)
+    config = uvicorn.Config(lambda: None, host=host, port=0, log_config=None)
+    serving.listen(config, send_timeout_s=5).close()
+    assert client.reached == [shown]
