@@ -43,10 +43,13 @@ class KeyCreate(Asked):
 
     model_config = with_examples({"owner": "ada", "name": "Ada's laptop"}, {"owner": "ops", "scopes": ["admin"]})
 
-    owner: KeyOwner = Field(description="The caller that has the key. What is made with the key belongs to it.")
+    owner: KeyOwner = Field(description="The owner of the key, and of the runs and sessions that it starts.")
     name: str | None = Field(None, max_length=200, description="A note, to tell the keys of an owner apart.")
     scopes: list[Scope] = Field(
-        list(CALLS), min_length=1, max_length=len(Scope), description="What the key allows. The default is to call."
+        list(CALLS),
+        min_length=1,
+        max_length=len(Scope),
+        description="The rights of the key. By default it may start and read runs.",
     )
     models: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
         None, min_length=1, max_length=100, description="The models that it may use, such as openai/*. Without it, all."

@@ -9,7 +9,7 @@ from access_models import Scope
 from setting_types import CommaSeparated, Seconds, SecretKey, json_such_as, split_commas
 
 PUBLIC_ALGORITHMS = ("RS256", "ES256", "EdDSA")
-"""What issuers sign with unless they are told otherwise."""
+"""The algorithms with which most issuers sign by default."""
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2
 PEM = ("-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----")
 

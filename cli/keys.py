@@ -21,9 +21,9 @@ Days = Annotated[float | None, typer.Option(min=0, help="Days until the key ends
 
 @app.command()
 def create(
-    owner: Annotated[str, typer.Option(help="The caller: what is made with the key belongs to it.")],
+    owner: Annotated[str, typer.Option(help="The owner of the key, and of the runs and sessions that it starts.")],
     name: Annotated[str | None, typer.Option(help="A note, to tell the keys of an owner apart.")] = None,
-    scope: Annotated[list[Scope] | None, typer.Option(help="What the key allows. Repeat it for several.")] = None,
+    scope: Annotated[list[Scope] | None, typer.Option(help="A right of the key. Repeat it for several rights.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use, such as 'openai/*'.")] = None,
     expires_in_days: Days = None,
 ) -> None:

@@ -41,7 +41,7 @@ async def sessions_of_both(connection: AsyncConnection, owner: str, other: str) 
 
 
 async def give(connection: AsyncConnection, owner: str, to: str) -> Moved:
-    """Give all sessions and runs of an owner to another, who has none of the same ids.
+    """Change the owner of all sessions and runs of an owner. The new owner must have none of their ids.
 
     Idempotency keys are deleted: the new owner may have used the same ones.
     """

@@ -44,7 +44,7 @@ def _admitted_first(handle: Handler, rule: Rule) -> Handler:
 
 
 def credentials_of(request: Request) -> Credentials:
-    """Return what a request says of its caller. A bearer token takes precedence over X-API-Key."""
+    """Return the credentials in a request. A bearer token takes precedence over X-API-Key."""
     headers = request.headers
     authorization = headers.get("authorization", "")
     bearer = authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else None

@@ -23,7 +23,7 @@ DOTS_OF_A_JWT = 2
 
 
 class Credentials(NamedTuple):
-    """What a request says of its caller. `address` is the one of ours at which it came in, None for a Unix socket."""
+    """The credentials in a request. `address` is our address that received it, or None for a Unix socket."""
 
     key: str | None
     run_token: str | None

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 DISCOVERY = "/.well-known/openid-configuration"
 MAX_DOCUMENT_BYTES = 256 * 1024
 FETCH_TIMEOUT_S = 10.0  # for a document
-RETRY_AFTER_S = 2  # that callers are told
+RETRY_AFTER_S = 2  # the value of the header Retry-After
 
 Load = Callable[[], Awaitable[list[VerificationKey]]]
 

@@ -35,7 +35,7 @@ REASONS: Mapping[type[PyJWTError], str] = {
     InvalidSignatureError: "The token's signature is not valid.",
     MissingRequiredClaimError: "The token lacks a claim: exp and iss are required.",
 }
-"""What callers are told. The texts contain nothing of the token."""
+"""The messages for callers. They contain nothing of the token."""
 
 MALFORMED = "The token is not a valid JWT."
 WRONG_TYPE = "The token is of a type that is not accepted."

@@ -35,7 +35,7 @@ class KnownKey(NamedTuple):
 
 
 class KeyTable:
-    """Finds the caller of an API key, without a query, and tells the streams of a key when it is no longer valid.
+    """Finds the caller of an API key without a query, and signals to a key's streams that it is no longer valid.
 
     An unknown key takes the same time as a known one. `open` it in a running loop.
     """
@@ -94,7 +94,7 @@ class KeyTable:
         return self._left.setdefault(key_id, LeaveSignal())
 
     async def refresh(self) -> None:
-        """Read the keys if they have changed, and tell the streams of those that have gone.
+        """Read the keys if they have changed, and signal to the streams of removed keys.
 
         Raise `StoreUnavailable`.
         """

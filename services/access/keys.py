@@ -32,7 +32,7 @@ def id_in(key: str) -> str:
 
 
 def digest_of(secret: bytes, key: str) -> str:
-    """Return what is stored of a key: its HMAC, from which neither the key nor another key can be found."""
+    """Return the stored form of a key: its HMAC, from which neither this key nor another one can be found."""
     return hmac.digest(secret, key.encode(), "sha256").hex()
 
 

@@ -1,4 +1,4 @@
-"""What a route asks of its caller."""
+"""The rules of routes: the right that a caller needs."""
 
 from dataclasses import dataclass
 

@@ -638,7 +638,7 @@ interface components {
     KeyCreate: {
       /**
       * Owner
-      * @description The caller that has the key. What is made with the key belongs to it.
+      * @description The owner of the key, and of the runs and sessions that it starts.
       */
       owner: string;
       /**
@@ -648,7 +648,7 @@ interface components {
       name?: string;
       /**
       * Scopes
-      * @description What the key allows. The default is to call.
+      * @description The rights of the key. By default it may start and read runs.
       * @default [
       *       "runs:write",
       *       "runs:read"

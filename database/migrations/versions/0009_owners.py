@@ -47,4 +47,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: the ids of two owners may be the same."""
-    raise NotImplementedError("Restore the backup that was made before the upgrade.")
+    raise RuntimeError("Restore the backup that was made before the upgrade.")
